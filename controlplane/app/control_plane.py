@@ -102,7 +102,7 @@ class ControlPlane:
         on_refusal = partial(withdraw_patches, self._mesh, self._subscribers, self._updates.wake)
         self.faults = FaultInjector(self._updates.submit, self._subscribers, lambda: self._updates.refreshes)
         self._recorder = StreamRecorder(self._registrar, at_fault, on_refusal, self.faults.changed)
-        self._drills = Drills(self._mesh, self._subscribers.sessions, self.faults)
+        self._drills = Drills(self._mesh, self._subscribers.sessions, self.faults, self._recorder.loads.rows)
         self._server = DiscoveryServer(self._subscribers, self._updates.synced, _stream_factories(), self._recorder)
         self._identities: Identities | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # that it runs in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import Response, StreamingResponse
@@ -87,6 +88,7 @@ def preview_row(planned: PlannedRun) -> dict[str, object]:
     return {
         "drill": planned.drill,
         "reaches": planned.reaches,
+        "traffic": [asdict(traffic) for traffic in planned.traffic],
         "measured": [edge.name for edge in planned.edges],
         "proxies": len(planned.proxies),
         "seconds": planned.timing.before_s + planned.timing.after_s + (sum if planned.timing.sequence else max)(planned.timing.faults_s),

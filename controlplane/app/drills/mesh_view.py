@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from controlplane.drills.planning.plan import NEVER, NEVER_LABEL, DrilledInstance, DrilledProxy
+from controlplane.fleet.load import LocalityLoad
 from controlplane.mesh.destinations.destination_rules import rule_client
 from controlplane.mesh.destinations.traffic_policies import traffic_policy
 from controlplane.mesh.facets import qualified_host
@@ -12,7 +14,9 @@ from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.registry.endpoints import endpoints
 from controlplane.mesh.registry.services import ServiceRef, find_service, resolved_host, service
 from controlplane.mesh.routing.scopes import proxy_labels
+from controlplane.mesh.routing.virtual_services import virtual_services_for
 from controlplane.mesh.sessions import Session
+from controlplane.model.cluster_names import is_cluster_name, parse_cluster_name
 from controlplane.model.keys import NAMESPACE
 from controlplane.objects.kubernetes.core import Namespace
 
@@ -20,8 +24,9 @@ from controlplane.objects.kubernetes.core import Namespace
 class MeshView:
     """The mesh as drills see it; fulfils DrilledMesh."""
 
-    def __init__(self, mesh: Mesh, sessions: Callable[[], Sequence[Session]]) -> None:
-        """Look at ``mesh`` and the proxies of ``sessions``."""
+    def __init__(self, mesh: Mesh, sessions: Callable[[], Sequence[Session]], load: Callable[[], Iterable[LocalityLoad]]) -> None:
+        """Look at ``mesh`` and the proxies of ``sessions``, which report their ``load``."""
+        self._load = load
         self._mesh = mesh
         self._sessions = sessions
 
@@ -70,6 +75,18 @@ class MeshView:
             return False
         client = rule_client(db, ref, client_namespace)
         return any(traffic_policy(db, ref, client, port, "").outliers is not None for port in self._ports(ref))
+
+    def virtual_services(self, host: str) -> Sequence[str]:
+        """Return the VirtualServices that have routes for ``host``, as NAMESPACE/NAME."""
+        return [f"{head.key.namespace}/{head.key.name}" for head in virtual_services_for(self._mesh.database, host)]
+
+    def requests_per_s(self) -> Mapping[str, float]:
+        """Return how many requests a second proxies have reported last, by host."""
+        rates: defaultdict[str, float] = defaultdict(float)
+        for row in self._load():
+            if is_cluster_name(row.cluster) and (name := parse_cluster_name(row.cluster)).direction == "outbound":
+                rates[name.host] += row.requests_per_s
+        return rates
 
     def _ports(self, ref: ServiceRef) -> tuple[int, ...]:
         found = service(self._mesh.database, ref)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import aiohttp
@@ -17,6 +17,7 @@ from controlplane.app.faults.injector import FaultInjector
 from controlplane.drill_runs.api import drill_app
 from controlplane.drill_runs.runs import DrillRuns, RunClocks
 from controlplane.drill_runs.scraper import StatsScraper
+from controlplane.fleet.load import LocalityLoad
 from controlplane.mesh.mesh import Mesh
 from controlplane.mesh.sessions import Session
 from controlplane.model.keys import DRILL, Key
@@ -29,10 +30,12 @@ _TAKEN_BACK_S = 2.0  # for proxies to accept that faults end, when the control p
 class Drills:
     """The drills of a control plane."""
 
-    def __init__(self, mesh: Mesh, sessions: Callable[[], Sequence[Session]], injector: FaultInjector) -> None:
-        """Run drills in ``mesh``, whose proxies are those of ``sessions``, by ``injector``."""
+    def __init__(
+        self, mesh: Mesh, sessions: Callable[[], Sequence[Session]], injector: FaultInjector, load: Callable[[], Iterable[LocalityLoad]]
+    ) -> None:
+        """Run drills in ``mesh``, whose proxies are those of ``sessions`` and report their ``load``, by ``injector``."""
         self._scraper = StatsScraper()
-        self.runs = DrillRuns(MeshView(mesh, sessions), injector, self._scraper, RunClocks(time.time, time.monotonic))
+        self.runs = DrillRuns(MeshView(mesh, sessions, load), injector, self._scraper, RunClocks(time.time, time.monotonic))
         self._mesh = mesh
         self._injector = injector
 

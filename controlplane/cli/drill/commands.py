@@ -69,11 +69,19 @@ def run(
 
 
 @app.command()
-def preview(name: _Name = "", filename: _File = None, socket: _Socket = _SOCKET) -> None:
+def preview(
+    name: _Name = "",
+    filename: _File = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How it is printed.")] = Output.TABLE,
+    socket: _Socket = _SOCKET,
+) -> None:
     """Say what a drill would reach and measure, and what is in its way; nothing is broken. Exits 2 if it would not be run."""
+    from controlplane.cli.drill.previews import preview_text
+
     found = _answer_of(socket, lambda client: client.ask("POST", "/v1/preview", _request_body(name, filename)))
-    typer.echo(json.dumps(found, indent=2))
-    if isinstance(found, dict) and found.get("refused"):
+    row = found if isinstance(found, dict) else {}
+    typer.echo(json.dumps(row, indent=2) if output is Output.JSON else preview_text(row))
+    if row.get("refused"):
         raise typer.Exit(_NOT_RUN)
 
 

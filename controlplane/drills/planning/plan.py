@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,22 @@ class DrilledMesh(Protocol):
     def has_outlier_detection(self, host: str, client_namespace: str) -> bool:
         """Return whether instances of ``host`` are ejected that fail."""
 
+    def virtual_services(self, host: str) -> Sequence[str]:
+        """Return the VirtualServices that have routes for ``host``, as NAMESPACE/NAME."""
+
+    def requests_per_s(self) -> Mapping[str, float]:
+        """Return how many requests a second proxies have reported last, by host."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrilledTraffic:
+    """How much of the traffic goes to a service that is drilled, by the proxies' last load reports."""
+
+    host: str
+    virtual_services: tuple[str, ...]  # NAMESPACE/NAME
+    requests_per_s: float
+    percentage: float | None  # of all requests that are reported; None: none are
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
@@ -76,6 +92,7 @@ class PlannedRun:
     interval_s: float
     has_outlier_detection: bool
     reaches: tuple[str, ...]  # what it will reach, in words
+    traffic: tuple[DrilledTraffic, ...]
     warnings: tuple[str, ...]
     refused: tuple[str, ...]
 
@@ -131,9 +148,17 @@ class _DrillPlanner:
             interval_s=spec.interval / 1000,
             has_outlier_detection=any(self._mesh.has_outlier_detection(fault.host, self._namespace) for fault in faults),
             reaches=tuple(self._reaches),
+            traffic=tuple(self._traffic(dict.fromkeys(fault.host for fault in faults))),
             warnings=tuple(self._warnings),
             refused=tuple(dict.fromkeys(self._refused)),
         )
+
+    def _traffic(self, hosts: Iterable[str]) -> Iterator[DrilledTraffic]:
+        rates = self._mesh.requests_per_s()
+        total = sum(rates.values())
+        for host in hosts:
+            rate = rates.get(host, 0.0)
+            yield DrilledTraffic(host, tuple(self._mesh.virtual_services(host)), rate, 100 * rate / total if total else None)
 
     def _target(self, objective: Objective) -> DrillTarget:
         return DrillTarget(

@@ -62,7 +62,7 @@ def everything() -> AdminState:
         reviews=lambda: {"allowed": 1},
         reached=lambda: {"navarch-injector": True},
     )
-    drills = Drills(mesh, subscribers.sessions, FaultInjector(updates.submit, subscribers, lambda: updates.refreshes))
+    drills = Drills(mesh, subscribers.sessions, FaultInjector(updates.submit, subscribers, lambda: updates.refreshes), tuple)
     drills.runs.finished["HELD"] = 1
     issuer = IssuerRow(uri="https://a", usable=True, age_s=1.0, failures=0, error=None, again_in_s=1.0)
     return AdminState(

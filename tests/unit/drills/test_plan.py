@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from controlplane.drills.planning.plan import DrilledInstance, DrilledProxy, PlannedRun, plan
+from controlplane.drills.planning.plan import DrilledInstance, DrilledProxy, DrilledTraffic, PlannedRun, plan
 from controlplane.model.faults.faults import FaultSide
 from controlplane.model.faults.kinds import AnswerHttp, LoseZone
 from controlplane.objects.drills.drill import Drill
@@ -23,6 +23,7 @@ class FakeMesh:
     """A mesh with one service of three instances in two zones, and one caller."""
 
     excluded: frozenset[str] = frozenset()
+    rates: Mapping[str, float] = field(default_factory=dict)
     callers: Sequence[DrilledProxy] = (DrilledProxy("web", "10.0.0.1", "shop"),)
     addresses: Mapping[str, str] = field(default_factory=lambda: {"10.0.0.2": "eu/a", "10.0.0.3": "eu/b", "10.0.0.4": "eu/b"})
 
@@ -45,6 +46,12 @@ class FakeMesh:
     def has_outlier_detection(self, host: str, client_namespace: str) -> bool:
         return True
 
+    def virtual_services(self, host: str) -> Sequence[str]:
+        return ["shop/reviews"]
+
+    def requests_per_s(self) -> Mapping[str, float]:
+        return self.rates
+
 
 def planned(fault: Mapping[str, object], mesh: FakeMesh | None = None, **spec: object) -> PlannedRun:
     inject = [{"service": "reviews", "duration": "5s", **fault}]
@@ -65,6 +72,16 @@ def test_a_drill_becomes_faults_edges_and_targets() -> None:
     assert [target.success for target in found.targets] == [99.0]
     assert found.refused == ()
     assert "50 %" in found.reaches[0]
+
+
+def test_it_says_how_much_of_the_traffic_a_drill_concerns_and_by_whose_routes() -> None:
+    abort = {"abort": {"httpStatus": 503}}
+
+    [traffic] = planned(abort, FakeMesh(rates={HOST: 30.0, "other": 90.0})).traffic
+    [unknown] = planned(abort).traffic
+
+    assert traffic == DrilledTraffic(HOST, ("shop/reviews",), 30.0, 25.0)
+    assert unknown == DrilledTraffic(HOST, ("shop/reviews",), 0.0, None)
 
 
 @pytest.mark.parametrize(

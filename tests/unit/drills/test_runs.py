@@ -60,6 +60,12 @@ class FakeProxies:
     def has_outlier_detection(self, host: str, client_namespace: str) -> bool:
         return False
 
+    def virtual_services(self, host: str) -> Sequence[str]:
+        return ()
+
+    def requests_per_s(self) -> Mapping[str, float]:
+        return {}
+
     def prepare(self, faults: Iterable[DrillFault], *, hold_s: float) -> None:
         self.staged.update({fault.id: "prepared" for fault in faults})
 
