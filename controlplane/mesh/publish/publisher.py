@@ -52,9 +52,11 @@ class Publisher:
         self.patch_uses: Counter[PatchRef] = Counter()  # for how many of these each patch was
         self._wrapping: dict[ResourcePart, set[ResourcePart | PartGroup]] = defaultdict(set)  # by a part: those made of it by patches
         self._renewed: dict[ResourcePart, None] = {}  # published ahead of the rest since the last ``flush``
+        self._parts: tuple[Table, Mapping[Reference, _PartState]] | None = None  # of the table that was asked for last, as it is now
 
     def open(self, root: PartGroup) -> Table:
         """Return the table of ``root``: the same one for every caller until as many have closed it; a new one is filled by ``flush``."""
+        self._parts = None
         state = self._hold(root, None)
         state.uses += 1
         if state.published_table is None:
@@ -69,6 +71,7 @@ class Publisher:
 
     def close(self, root: PartGroup) -> None:
         """Give up one use of the table of ``root``; the last one forgets it."""
+        self._parts = None
         state = self._states[root]
         state.uses -= 1
         if not state.uses and state.published_table is not None:
@@ -82,6 +85,7 @@ class Publisher:
         state = self._states.get(call)
         if state is None:
             return
+        self._parts = None
         if isinstance(state.node, ResourcePart):
             made = self._db.peek(state.node.query, *state.node.args)
             self._note_patches(state.node, made)
@@ -110,6 +114,7 @@ class Publisher:
         used = made[part].type_url, made[part].name
         if any(used not in resource.uses for node, resource in made.items() if node is not part):
             return ()
+        self._parts = None
         by_table: dict[PublishedTable, list[Resource]] = defaultdict(list)
         for node, resource in made.items():
             state = self._states[node]
@@ -164,13 +169,20 @@ class Publisher:
 
     def made_by(self, table: Table, reference: Reference) -> tuple[QueryCall, ...]:
         """Return what has made what ``table`` is to have as ``reference``: the part, then the groups that hold it."""
-        state = next((state for state in self._states.values() if state.published_table and state.published_table.table is table), None)
-        for part_state in self._part_states(state) if state else ():
-            resource = part_state.resource
-            if resource is not None and (resource.type_url, resource.name) == reference:
-                nodes = (part_state.node, *(parent.node for parent in part_state.parents))
-                return tuple(QueryCall(node.query, node.args) for node in nodes)
-        return ()
+        part_state = self._parts_of(table).get(reference)
+        nodes = (part_state.node, *(parent.node for parent in part_state.parents)) if part_state else ()
+        return tuple(QueryCall(node.query, node.args) for node in nodes)
+
+    def _parts_of(self, table: Table) -> Mapping[Reference, _PartState]:
+        """Return which part has made each resource that ``table`` is to have."""
+        if self._parts is None or self._parts[0] is not table:
+            state = next((each for each in self._states.values() if each.published_table and each.published_table.table is table), None)
+            parts: dict[Reference, _PartState] = {}
+            for part_state in self._part_states(state) if state else ():
+                if (resource := part_state.resource) is not None:
+                    parts.setdefault((resource.type_url, resource.name), part_state)
+            self._parts = table, parts
+        return self._parts[1]
 
     def _note_patches(self, part: ResourcePart, made: Made | Failed) -> None:
         before = self.patched.pop(part, None)
