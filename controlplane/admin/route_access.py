@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from fastapi import APIRouter, FastAPI
 
-from controlplane.errors import NavarchError
+from controlplane.errors import Bug
 
 
-class UnlistedRoute(NavarchError):
+class UnlistedRoute(Bug):
     """A route that does not say who may call it, or is where others may."""
 
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from controlplane.ca.csr import UNREADABLE, PublicKey
-from controlplane.errors import NavarchError
+from controlplane.errors import UserError
 from controlplane.model.hosts import is_ip
 from controlplane.model.identity import Identity
 from controlplane.model.telemetry.workloads import WorkloadNames
@@ -38,7 +38,7 @@ _LEAF_EXTENSIONS = frozenset(
 BACKDATE = dt.timedelta(minutes=2)  # the clocks of those who verify may be behind
 
 
-class BadCertificate(NavarchError):
+class BadCertificate(UserError):
     """A certificate or key that cannot be read, does not fit the other, or would say what it must not."""
 
 

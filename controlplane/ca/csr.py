@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
-from controlplane.errors import NavarchError
+from controlplane.errors import PeerError
 
 MAX_BYTES = 36_500  # of the PEM: room for a key of 4096 bits and more names than anybody needs
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
@@ -22,7 +22,7 @@ _RSA_BITS = range(2048, 4097)
 _HASHES = ("sha256", "sha384", "sha512")
 
 
-class BadSigningRequest(NavarchError):
+class BadSigningRequest(PeerError):
     """A request that is not signed; the text is for whoever sent it, and repeats nothing of it."""
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from controlplane.errors import NavarchError
+from controlplane.errors import UserError
 
 AUTHORITY_FILE = "authority.json"
 WRITE_STEPS = ("locked", "opened", "half written", "written", "synced", "renamed", "folder synced", "unlocked")
 
 
-class BadFolder(NavarchError):
+class BadFolder(UserError):
     """A folder that may not hold keys; the text says what to do about it."""
 
 

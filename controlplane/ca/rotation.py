@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from controlplane.ca.certificates import Authority, BadCertificate, PrivateKey, as_pem, authority, key_pem, read_certificates
-from controlplane.errors import NavarchError
+from controlplane.errors import UserError
 
 ROOT_LIFETIME = dt.timedelta(days=3650)
 _FORMAT = 1
 
 
-class OutOfOrder(NavarchError):
+class OutOfOrder(UserError):
     """A phase of a rotation whose turn it is not; the text says what has to come first."""
 
 

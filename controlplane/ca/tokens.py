@@ -12,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 from jwt.types import Options
 
-from controlplane.errors import NavarchError
+from controlplane.errors import PeerError
 from controlplane.untyped import section, text
 
 AUDIENCE = "istio-ca"
@@ -23,7 +23,7 @@ _SUBJECT = "system:serviceaccount:"
 _LEEWAY = dt.timedelta(seconds=10)
 
 
-class BadToken(NavarchError):
+class BadToken(PeerError):
     """A token that says nothing that is believed; the text is for our log, never for whoever sent it."""
 
 

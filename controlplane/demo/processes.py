@@ -17,6 +17,7 @@ from controlplane.bootstrap.statistics import Statistics
 from controlplane.bootstrap.status_listeners import StatusPorts
 from controlplane.bootstrap.xds_cluster import XdsServer
 from controlplane.demo.credentials import CredentialFiles
+from controlplane.errors import PlatformError
 from controlplane.model.proxies import Interception, ProxyType
 
 ADMIN_PORT = 15000
@@ -29,7 +30,7 @@ _LOG_FLUSH_MS = "100"  # until an access log is in its file; by itself Envoy tak
 _STATISTICS = Statistics()
 
 
-class NotReady(Exception):
+class NotReady(PlatformError):
     """Something did not come up, or did not happen, in time; the text says what, and what its log said last."""
 
 

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from controlplane.errors import PlatformError
 from controlplane.untyped import Json
 
 _LONGEST_LINE = 64 << 20  # a report with the samples of an hour
 
 
-class NotAnswered(Exception):
+class NotAnswered(PlatformError):
     """The control plane cannot be asked, or refuses; the text says why, ``refused`` whether it was the control plane that did."""
 
     def __init__(self, text: str, *, refused: bool = False) -> None:

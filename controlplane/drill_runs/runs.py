@@ -13,6 +13,7 @@ from controlplane.drill_runs.runner import DrillRun, FaultSwitch, RunName, RunPr
 from controlplane.drill_runs.scraper import Counters
 from controlplane.drills.judging.report import DrillVerdict, Report
 from controlplane.drills.planning.plan import DrilledMesh, PlannedRun, plan
+from controlplane.errors import UserError
 from controlplane.model.faults.faults import FaultId
 from controlplane.model.keys import DRILL, Key
 from controlplane.model.problems import Problem, Severity
@@ -32,7 +33,7 @@ _STOPPING = "the control plane is stopping"
 log = logging.getLogger(__name__)
 
 
-class DrillRefused(Exception):
+class DrillRefused(UserError):
     """A drill may not run; the text says why."""
 
 

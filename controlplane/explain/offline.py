@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from controlplane.errors import UserError
 from controlplane.explain.explain import Sight
 from controlplane.explain.origins import Locate, Origins
 from controlplane.incremental.database import Failed
@@ -21,7 +22,7 @@ from controlplane.xds.stream import Variant
 _MODE = "sidecar.istio.io/interceptionMode"
 
 
-class UnknownProxy(ValueError):
+class UnknownProxy(UserError, ValueError):
     """No pod of the manifests is called so; the message says which there are."""
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import orjson
 from pydantic import ValidationError
 
+from controlplane.errors import UserError
 from controlplane.iptables.settings import EVERYTHING, BadIptablesOption, blocks, port_numbers
 from controlplane.iptables.settings import interfaces as names_of_interfaces
 from controlplane.objects.networking.proxy_config import ProxySettings
@@ -35,7 +36,7 @@ _UNITS = {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10
 _VOLUME_KINDS = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
 
 
-class BadValue(ValueError):
+class BadValue(UserError, ValueError):
     """A text that does not mean anything: what was expected."""
 
 

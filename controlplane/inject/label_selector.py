@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controlplane.errors import UserError
 from controlplane.objects.types.names import label_error
 
 _MAX_LENGTH = 2048
@@ -18,7 +19,7 @@ _REQUIREMENT = re.compile(
 )
 
 
-class BadSelector(ValueError):
+class BadSelector(UserError, ValueError):
     """A text that selects nothing: what was expected."""
 
 

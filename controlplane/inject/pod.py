@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from controlplane.errors import UserError
 from controlplane.inject.annotations import Annotations
 from controlplane.model.proxies import PROXY_CONTAINER
 from controlplane.model.telemetry.workloads import workload_of_pod
@@ -15,7 +16,7 @@ from controlplane.untyped import Json, is_deeper, items, section, text
 MAX_CONTAINERS = 256
 
 
-class BadPod(ValueError):
+class BadPod(UserError, ValueError):
     """A pod that nothing can be put into: which fields, and what was expected."""
 
     def __init__(self, *problems: str) -> None:

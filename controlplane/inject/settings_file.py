@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from controlplane.errors import UserError
 from controlplane.inject import annotation_values
 from controlplane.inject.annotation_values import BadValue
 from controlplane.inject.label_selector import BadSelector, label_selector
@@ -23,7 +24,7 @@ from controlplane.objects.types.validation_errors import findings
 from controlplane.settings import InjectionSettings
 
 
-class BadSettingsFile(ValueError):
+class BadSettingsFile(UserError, ValueError):
     """Settings that cannot be used: which fields, and what was expected."""
 
 

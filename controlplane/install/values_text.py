@@ -7,11 +7,12 @@ from collections.abc import Iterable
 import yaml
 from pydantic import ValidationError
 
+from controlplane.errors import UserError
 from controlplane.install.values import InstallValues
 from controlplane.untyped import Json
 
 
-class BadValues(ValueError):
+class BadValues(UserError, ValueError):
     """Values that cannot be used; the message names them, and says what was expected."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.errors import NavarchError
+from controlplane.errors import PlatformError
 from controlplane.iptables.settings import Family
 
 _SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where they are, though not everybody's PATH leads there
@@ -21,7 +21,7 @@ _OWN_LOCK = {"XTABLES_LOCKFILE": str(Path("/dev") / "shm" / "xtables.lock")}  # 
 _LOCK_WAIT_S = "5"  # another program may be at the rules
 
 
-class CannotIntercept(NavarchError):
+class CannotIntercept(PlatformError):
     """The machine does not let the rules be set."""
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import TypeAlias, TypeVar
 
-from controlplane.errors import NavarchError
+from controlplane.errors import UserError
 from controlplane.model.hosts import is_ip
 from controlplane.model.proxies import TPROXY_MARK
 
@@ -24,7 +24,7 @@ _MAX_DIGITS = 10
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]{1,15}\+?")  # the kernel allows more, iptables files do not
 
 
-class BadIptablesOption(NavarchError):
+class BadIptablesOption(UserError):
     """The value of an option that is not possible: which option, and what was expected."""
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controlplane.errors import NavarchError
+from controlplane.errors import PlatformError
 
 
-class KubernetesError(NavarchError):
+class KubernetesError(PlatformError):
     """Something between us and the API server went wrong."""
 
     @property

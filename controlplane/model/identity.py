@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from controlplane.errors import PeerError
+
 MAX_BYTES = 2048
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _SEGMENT = re.compile(r"[a-zA-Z0-9._-]+")
 
 
-class BadIdentity(ValueError):
+class BadIdentity(PeerError, ValueError):
     """A text that is no identity of a workload; its message says what was expected, and never repeats the text."""
 
 

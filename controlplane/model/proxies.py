@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, ip_address
 
+from controlplane.errors import PeerError
 from controlplane.model.envoy_versions import EnvoyVersion
 from controlplane.model.identity import Identity
 from controlplane.model.services import Labels
@@ -70,7 +71,7 @@ class IpFamilies(StrEnum):
         return self is IpFamilies.BOTH or (":" in address) is (self is IpFamilies.V6)
 
 
-class BadNode(ValueError):
+class BadNode(PeerError, ValueError):
     """A node id or metadata that is not what Istio's proxies send; the message says what was expected."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 
+from controlplane.errors import PeerError
+
 MAX_BYTES = 6 << 20  # the API server takes objects of 3 MiB, and sends the old one too
 _DISCARDED_BYTES = 4 << 20  # and thrown away, so that who sends somewhat too much is still there to hear that it is too much
 _HELD_BYTES = 64 << 20  # of all bodies that are not whole yet
@@ -14,7 +16,7 @@ Message = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
 
 
-class BadWebhookRequest(Exception):
+class BadWebhookRequest(PeerError):
     """The request ends here, with this status and this message."""
 
     def __init__(self, status: int, message: str) -> None:

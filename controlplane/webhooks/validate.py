@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from controlplane.errors import PeerError
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.parse import parse
 from controlplane.untyped import Json, section
@@ -22,7 +23,7 @@ _MAX_WARNINGS = 20
 _MAX_WARNING = 240  # of all together the API server takes 4096 characters
 
 
-class BadAdmissionReview(ValueError):
+class BadAdmissionReview(PeerError, ValueError):
     """What was sent is no AdmissionReview: why."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Protocol, TypeVar
 
-from controlplane.errors import NavarchError
+from controlplane.errors import PeerError
 from controlplane.xds.events import Event, Sent
 from controlplane.xds.resource import Resource
 from controlplane.xds.view import TableChange, View
@@ -14,7 +14,7 @@ from controlplane.xds.view import TableChange, View
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 
 
-class BadRequest(NavarchError):
+class BadRequest(PeerError):
     """The client broke the protocol so that the stream has to end (INVALID_ARGUMENT)."""
 
 

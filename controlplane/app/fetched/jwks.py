@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from controlplane.admin.schemas import IssuerRow
-from controlplane.errors import NavarchError
+from controlplane.errors import UserError
 from controlplane.mesh.facts import IssuerKeys
 from controlplane.objects.security.jwks import KeySet, UnusableKeys
 from controlplane.settings import JwksSettings
@@ -23,7 +23,7 @@ JwksRefresher: TypeAlias = Refresher[str, int | None, str]  # by address; with h
 KEYS: Content[str] = Content(name="keys", most=1000, unusable=UnusableKeys, shown=redacted_url)  # each may hold a megabyte
 
 
-class BadTrustRoots(NavarchError):
+class BadTrustRoots(UserError):
     """The file of authorities cannot be used."""
 
 

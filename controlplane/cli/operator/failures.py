@@ -6,12 +6,14 @@ about is not there. 3: no control plane answers.
 
 from __future__ import annotations
 
+from controlplane.errors import UserError
+
 WANTING = 1
 MISTAKEN = 2
 UNREACHABLE = 3
 
 
-class CommandFailed(Exception):
+class CommandFailed(UserError):
     """A sentence for the operator, and the exit status of the command."""
 
     def __init__(self, message: str, status: int = MISTAKEN) -> None:

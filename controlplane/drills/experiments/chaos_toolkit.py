@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.drills.judging.report import DrillVerdict, Report
+from controlplane.errors import UserError
 from controlplane.model.keys import NAVARCH
 from controlplane.objects.drills.drill import SORTS
 from controlplane.objects.drills.rules import camel
@@ -27,7 +28,7 @@ _DEFAULT_DURATION = "10s"
 _PLAIN_HTTP_TIMEOUT_S = 5.0
 
 
-class NotConverted(Exception):
+class NotConverted(UserError):
     """Something of an experiment that no drill can be; the text says what, and what to do instead."""
 
 

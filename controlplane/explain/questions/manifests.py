@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controlplane.errors import UserError
 from controlplane.model.keys import Key
 from controlplane.model.problems import Problem, Severity
 from controlplane.objects.changes import Change, MeshChange, split
@@ -13,7 +14,7 @@ from controlplane.objects.reading.documents import documents
 MOST_DOCUMENTS = 5000
 
 
-class BadManifests(ValueError):
+class BadManifests(UserError, ValueError):
     """A text that is no manifests, or has an object with an error in it; the message says where."""
 
 

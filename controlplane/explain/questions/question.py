@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from controlplane.errors import UserError
+
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _PORTS = {"http": 80, "https": 443}
 _MOST_PORT = 65535
 MOST_CHARACTERS = 8192  # of a URL, and of all headers
 
 
-class BadQuestion(ValueError):
+class BadQuestion(UserError, ValueError):
     """What is asked about is none; the message says what was expected."""
 
 

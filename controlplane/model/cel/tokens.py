@@ -9,6 +9,8 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
+from controlplane.errors import UserError
+
 
 class TokenKind(Enum):
     """What a word is."""
@@ -28,7 +30,7 @@ class Token(NamedTuple):
     at: int
 
 
-class BadExpression(ValueError):
+class BadExpression(UserError, ValueError):
     """An expression that no Envoy parses; the message says what was expected."""
 
 

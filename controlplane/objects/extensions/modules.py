@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from controlplane.errors import UserError
 from controlplane.objects.extensions.wasm_plugin import Wasm
 
 FILE = "file://"
@@ -51,7 +52,7 @@ class Module:
     served_at: str = ""
 
 
-class UnusableModule(Exception):
+class UnusableModule(UserError):
     """What was fetched is not the module that is meant, or none that an Envoy would load; the text says what was expected."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from controlplane.errors import UserError
+
 MAX_DEPTH = 64
 _MAX_INT = 2**63
 # A null here is a condition that was lost: left out, a route would take requests, or a policy allow some, that it was not meant for.
@@ -17,7 +19,7 @@ _CONDITIONS = frozenset(
 )
 
 
-class InvalidJson(Exception):
+class InvalidJson(UserError):
     """A value that is not fit to be read: which field, and what was expected."""
 
     def __init__(self, message: str, path: str = "") -> None:

@@ -14,6 +14,7 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError as OtherYAMLError
 
+from controlplane.errors import UserError
 from controlplane.objects.reading.sanitize import MAX_DEPTH
 
 _MAX_INT = 2**63
@@ -32,7 +33,7 @@ _OTHER_BASE = re.compile(r"[-+]?0(x[0-9a-fA-F_]+|b[01_]+|o?[0-7_]+)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 
 
-class UnreadableError(Exception):
+class UnreadableError(UserError):
     """A document that cannot be read: why, and on which of its lines, from 0."""
 
     def __init__(self, message: str, line: int) -> None:

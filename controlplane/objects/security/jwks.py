@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controlplane.errors import PlatformError
 from controlplane.objects.reading.json import decode_json
 from controlplane.objects.reading.yaml import UnreadableError
 
@@ -26,7 +27,7 @@ class KeySet:
     failure: str = ""
 
 
-class UnusableKeys(Exception):
+class UnusableKeys(PlatformError):
     """A key set or a discovery document that cannot be used; the message says what was expected, and shows nothing of it."""
 
 

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from controlplane.ca.certificates import BadCertificate, uri_of
-from controlplane.errors import NavarchError
+from controlplane.errors import PeerError, PlatformError
 from controlplane.model.identity import BadIdentity, Identity, parse_identity
 from controlplane.serve.authn.call_rate import CallRate
 from controlplane.serve.authn.connection_age import ConnectionAge
@@ -20,7 +20,7 @@ from controlplane.serve.authn.refused_callers import AuthenticationFailure, Refu
 log = logging.getLogger(__name__)
 
 
-class Unauthenticated(NavarchError):
+class Unauthenticated(PeerError):
     """The caller has not proved who it is; the text is for the log, the caller gets no reason."""
 
     def __init__(self, text: str, refusal: AuthenticationFailure = AuthenticationFailure.TOKEN) -> None:
@@ -29,7 +29,7 @@ class Unauthenticated(NavarchError):
         self.refusal = refusal
 
 
-class AuthenticationUnavailable(NavarchError):
+class AuthenticationUnavailable(PlatformError):
     """Who the caller is cannot be checked now; it may try again."""
 
 

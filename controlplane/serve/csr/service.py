@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from controlplane.ca.certificates import BadCertificate, workload_certificate
 from controlplane.ca.csr import MAX_BYTES, BadSigningRequest, public_key_of
-from controlplane.errors import NavarchError
+from controlplane.errors import NavarchError, PeerError
 from controlplane.model.identity import Identity
 from controlplane.model.telemetry.workloads import WorkloadNames
 from controlplane.serve.authn.authenticate import INTERNAL_ERROR, StreamEnd, authenticate
@@ -44,7 +44,7 @@ class CsrCall(CallContext, Protocol):
         """End the call."""
 
 
-class RateLimited(NavarchError):
+class RateLimited(PeerError):
     """The caller asks more often than any workload needs to."""
 
 

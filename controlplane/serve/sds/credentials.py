@@ -19,7 +19,7 @@ from controlplane.ca.certificates import BadCertificate
 from controlplane.ca.leaf_certificates import LeafHolder
 from controlplane.ca.user_credentials import certificate_and_key, trusted_authorities
 from controlplane.envoy.type_urls import SDS
-from controlplane.errors import InvalidResource
+from controlplane.errors import InvalidResource, UserError
 from controlplane.mesh.facts import CredentialFault, CredentialVerdict
 from controlplane.mesh.publish.encode import checked_resource
 from controlplane.model.credentials import Credential, parse_credential
@@ -39,7 +39,7 @@ _MAX_LOGGED_NAME = 300  # characters of a name that a proxy has requested
 _UNREFERRED = "nothing refers to it"
 
 
-class _UnusableCredential(Exception):
+class _UnusableCredential(UserError):
     """A credential that its holder cannot have; the text is for the author of the object that refers to it."""
 
 

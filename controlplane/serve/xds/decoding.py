@@ -16,6 +16,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc.aio import ServicerContext
 
+from controlplane.errors import PeerError
 from controlplane.serve.authn.authenticate import StreamEnd
 from controlplane.serve.xds.quotas import MAX_NAMES
 from controlplane.serve.xds.requests import AnyRequest
@@ -28,7 +29,7 @@ _SHORT = 2  # wire type of bytes, and a number of one byte
 _MAX_FIELDS = 4 * MAX_NAMES  # all kinds together
 
 
-class RequestRefused(Exception):
+class RequestRefused(PeerError):
     """A request with more in it than is taken: the stream is to be ``ended``."""
 
     def __init__(self, expected: str) -> None:

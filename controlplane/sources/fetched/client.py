@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from controlplane.errors import PlatformError
 from controlplane.model.ip_addresses import Address, parse_address
 from controlplane.sources.fetched.url_policy import CheckedUrl, Forbidden, UrlPolicy
 
@@ -24,7 +25,7 @@ _PLAIN_BODY = ("", "identity")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-class Unreachable(Exception):
+class Unreachable(PlatformError):
     """The server did not answer as it should; the text says what happened."""
 
 
@@ -32,7 +33,7 @@ class NoTls(Unreachable):
     """The server does not speak TLS, or not as we do."""
 
 
-class UnusableBody(Exception):
+class UnusableBody(PlatformError):
     """An answer whose body is not taken in; the text says what was expected."""
 
 

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from yarl import URL
 
+from controlplane.errors import UserError
 from controlplane.model.hosts import is_covered_by
 from controlplane.model.ip_addresses import Address, Network, Reach, parse_address, reach, special_range
 from controlplane.objects.types.names import host_error
@@ -20,7 +21,7 @@ from controlplane.objects.types.names import host_error
 _PLAIN = "http://"
 
 
-class Forbidden(Exception):
+class Forbidden(UserError):
     """Something that is not asked; the text says why, and is safe to be shown."""
 
 

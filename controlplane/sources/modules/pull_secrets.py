@@ -11,12 +11,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from controlplane.errors import UserError
 from controlplane.objects.kubernetes.secrets import DOCKER_CONFIG, DOCKER_CONFIG_JSON
 from controlplane.sources.modules.images import ImageName
 from controlplane.untyped import section
 
 
-class NoPullSecret(Exception):
+class NoPullSecret(UserError):
     """A Secret has no password that can be used; the text says what was expected, and shows nothing of it."""
 
 

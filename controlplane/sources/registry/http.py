@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 import aiohttp
 import orjson
 
+from controlplane.errors import PlatformError
 from controlplane.settings import RegistryTls
 
 Params: TypeAlias = Mapping[str, str]
@@ -21,7 +22,7 @@ _MAX_SECRET = 16_384  # bytes of a file with a token or a password
 _MAX_EXCERPT = 200  # characters of an answer that are told
 
 
-class RegistryUnreachable(Exception):
+class RegistryUnreachable(PlatformError):
     """The registry did not answer as it should; the text says what happened. ``status`` is that of HTTP, 0 where there is none."""
 
     def __init__(self, reason: str, status: int = 0) -> None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controlplane.envoy.patching.json_values import Trail
+from controlplane.errors import UserError
 from controlplane.model.keys import Key
 
 
@@ -118,7 +119,7 @@ class PatchFault(NamedTuple):
     message: str
 
 
-class PatchRefused(Exception):
+class PatchRefused(UserError):
     """A patch that does not fit what it would be applied to; the message says why."""
 
 
