@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from controlplane.model.hosts import is_ip
 
@@ -166,7 +166,7 @@ def _secret(secret: Mapping[str, object]) -> str:
 
 
 def _folder(path: str) -> dict[str, object]:
-    return {"path": str(PurePosixPath(path).parent)}
+    return {"path": posixpath.dirname(path) or "."}
 
 
 def _is_name(text: str) -> bool:

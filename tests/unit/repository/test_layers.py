@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
+CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
 
 
 @pytest.mark.parametrize(
@@ -20,6 +23,7 @@ ROOT = Path(__file__).parents[3]
         ("attic/__init__.py", '"""A room that no layer names."""', "must be declared as a layer"),
         ("xds/view.py", "import asyncio", "Pure rooms do no I/O and know no clock BROKEN"),
         ("mesh/mesh.py", "import time", "Pure rooms do no I/O and know no clock BROKEN"),
+        ("ca/rotation.py", "import secrets", "Pure rooms do no I/O and know no clock BROKEN"),
         ("ir/rules.py", "import controlplane.objects.networking.gateway", "Rooms import downwards only BROKEN"),
         (
             "translate/routes/virtual_hosts.py",
@@ -47,3 +51,20 @@ def test_an_import_against_the_layers_is_refused(tmp_path: Path, module: str, li
 
     assert done.returncode == 1
     assert refusal in " ".join(done.stdout.split())
+
+
+def test_no_pure_room_asks_a_date_what_time_it_is() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [pure] = [contract for contract in contracts if contract["name"].startswith("Pure rooms")]
+    places = [ROOT / room.replace(".", "/") for room in pure["source_modules"]]
+    files = [path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")])]
+
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).endswith(CLOCKS)
+    ]
+
+    assert len(files) > 300
+    assert found == []
