@@ -26,7 +26,8 @@ HOW = "set KUBEBUILDER_ASSETS to a folder with etcd and kube-apiserver, or insta
 
 def cache() -> Path:
     """Return the folder where binaries of just these versions are kept."""
-    return go_programs.kept("kube", HERE.glob("*/go.*"))
+    folders = {folder for folder, _ in _MODULES.values()}
+    return go_programs.kept("kube", (path for folder in folders for path in HERE.glob(f"{folder}/go.*")))
 
 
 def found(name: str) -> Path | None:
