@@ -184,7 +184,7 @@ async def test_what_is_pasted_is_planned_and_not_applied(folder: Path) -> None:
         await expect(page.get_by_role("heading", name="1 object: VirtualService/shop/reviews")).to_be_visible()
         await expect(page.get_by_role("row").filter(has_text="ratings").first).to_contain_text("reviews")
         assert [barrier for barrier in await barriers(page) if barrier] == []
-        await picture(page, "plan-light")
+        await picture(page, "plan-made")
         await page.get_by_label("Manifests").fill("kind: [")
         await page.get_by_role("button", name="Plan").click()
         await expect(page.get_by_role("alert")).to_be_visible()
@@ -204,7 +204,7 @@ async def test_a_slider_leads_through_what_has_changed(folder: Path) -> None:
         await expect(page.locator(".diff .added")).to_contain_text('"timeout": "7s"')
         await expect(page.locator(".diff .removed")).to_contain_text('"timeout": "3s"')
         assert await barriers(page) == []
-        await picture(page, "history-light")
+        await picture(page, "history-slider")
         await page.get_by_label("What is told of it").select_option("now")
         await expect(page.get_by_role("heading", name="Since change 2")).to_be_visible()
         await expect(page.locator("main")).to_contain_text("removed VirtualService/shop/reviews")

@@ -57,6 +57,7 @@ async def test_every_claim_of_the_demo_holds(version: str) -> None:
         assert "reviews.default.svc.cluster.local" in routes
         assert ".yaml" in problems
         assert "productpage.default" in page
+        assert '<span class="state mtls">mTLS</span>' in page
 
 
 async def _until_it_runs(process: asyncio.subprocess.Process) -> str:

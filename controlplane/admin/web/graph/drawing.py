@@ -16,7 +16,8 @@ from controlplane.admin.web.graph.mesh_graph import MeshEdge, Security
 MOST_NODES, MOST_EDGES = 40, 60
 _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _OF_LETTER = 48.0, 104.0, 230.0, 8.2
 _LABEL_HEIGHT, _OF_LABEL_LETTER = 18.0, 7.2
-_MARGIN = 14.0
+_MARGIN = 26.0  # in which the label of the topmost line has its place
+_FITS = 1300.0  # width that may be made smaller to fit a window, and can still be read
 _MOST_LETTERS = 26
 _BEND = 0.5  # of the way between two corners of a line, at which it begins to turn
 _OPTIONS = {
@@ -69,6 +70,11 @@ class Drawing:
     width: float
     height: float
     more: int
+
+    @property
+    def fits(self) -> bool:
+        """Return whether it can still be read when it is made as small as a window."""
+        return self.width <= _FITS
 
 
 class _Places(NamedTuple):
