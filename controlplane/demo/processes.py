@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ READY_PORT = 15021
 STATS_PORT = 15090
 PATIENCE_S = 120.0  # for what is only waited for: on a busy machine an Envoy takes long to begin
 _DRAIN_S = 45  # as Istio's; at its end Envoy closes connections with what they are answering
-_STOP_S = 5.0
+_STOP_S = 20.0
 _LOG_FLUSH_MS = "100"  # until an access log is in its file; by itself Envoy takes 10 s
 _STATISTICS = Statistics()
 
@@ -72,7 +73,8 @@ class Process:
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_S)
         except TimeoutError:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has ended at just this moment
+                self._process.kill()
             await self._process.wait()
 
     def last_words(self) -> str:

@@ -13,6 +13,7 @@ from controlplane.model.keys import Key
 from controlplane.model.problems import REFUSED, FieldAtFault, Problem, Severity
 from controlplane.serve.xds.subscribers import Subscribers
 from controlplane.slices import LoopShare
+from controlplane.xds.stream import Progress
 
 _MESSAGE = 1000  # characters of what a proxy says
 
@@ -32,8 +33,14 @@ def fields_at_fault(mesh: Mesh, subscribers: Subscribers, connection: int, refus
 
 
 def withdraw_patches(mesh: Mesh, subscribers: Subscribers, wake: Callable[[], None], connection: int, refusal: StreamRefusal) -> None:
-    """Have what ``connection`` refuses sent without a patch that may be at fault; ``wake`` has that published."""
+    """Have what ``connection`` refuses sent without a patch that may be at fault; ``wake`` has that published.
+
+    Not where something newer is published: that may lack the patch already which the proxy means, and another would be left out for it.
+    """
     stream = subscribers.stream(connection)
+    published = stream.session.view.get(refusal.type_url, refusal.name) if stream else None
+    if stream and published and stream.progress(published) is Progress.PENDING:
+        return
     if stream and mesh.withdraw_patches(stream.session, refusal.type_url, refusal.name, refusal.message):
         wake()
 
