@@ -21,9 +21,10 @@ from tests.support.consul.binary import found
 from tests.support.envoy_versions import NEWEST, VERSIONS, envoy_of
 from tests.support.leftovers import ended_with
 from tests.support.proofs import ends
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, until
 
 _RUNS = "Ctrl-C ends it"
+_MUTUAL = '<span class="state mtls">mTLS</span>'
 
 
 @pytest.mark.parametrize("version", ends(VERSIONS))
@@ -57,7 +58,6 @@ async def test_every_claim_of_the_demo_holds(version: str) -> None:
         assert "reviews.default.svc.cluster.local" in routes
         assert ".yaml" in problems
         assert "productpage.default" in page
-        assert '<span class="state mtls">mTLS</span>' in page
 
 
 async def _until_it_runs(process: asyncio.subprocess.Process) -> str:
@@ -85,8 +85,14 @@ async def _tried(command: str) -> str:
 
 
 async def _page(words: str) -> str:
-    """Return the page whose address is among ``words``."""
+    """Return the page whose address is among ``words``, as soon as proxies have reported."""
     address = re.search(r"page, to look at\W+(http://[0-9.:]+/)", words)
     assert address, words
     async with httpx.AsyncClient() as client:
-        return (await client.get(address[1])).text
+
+        async def reported() -> str:
+            page = (await client.get(address[1])).text
+            return page if _MUTUAL in page else ""
+
+        await until(reported, "proxies have reported by mutual TLS")
+        return await reported()

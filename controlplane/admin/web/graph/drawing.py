@@ -16,6 +16,7 @@ from controlplane.admin.web.graph.mesh_graph import MeshEdge, Security
 MOST_NODES, MOST_EDGES = 40, 60
 _HEIGHT, _LEAST_WIDTH, _MOST_WIDTH, _OF_LETTER = 48.0, 104.0, 230.0, 8.2
 _LABEL_HEIGHT, _OF_LABEL_LETTER = 18.0, 7.2
+_ABOVE = 4.0  # a line, its label stands
 _MARGIN = 26.0  # in which the label of the topmost line has its place
 _FITS = 1300.0  # width that may be made smaller to fit a window, and can still be read
 _MOST_LETTERS = 26
@@ -80,7 +81,6 @@ class Drawing:
 class _Places(NamedTuple):
     nodes: tuple[Point, ...]
     lines: tuple[tuple[Point, ...], ...]
-    labels: tuple[Point, ...]
     least: Point
     most: Point
 
@@ -95,9 +95,7 @@ def drawn(edges: Sequence[MeshEdge]) -> Drawing:
     places = _places(tuple((name, widths[name]) for name in names), tuple(pairs))
     by_pair = {(edge.source, edge.target): edge for edge in shown}
     nodes = tuple(_node(name, at, widths[name], places.least) for name, at in zip(names, places.nodes, strict=True))
-    lines = tuple(
-        _line(by_pair[pair], points, label, places.least) for pair, points, label in zip(pairs, places.lines, places.labels, strict=True)
-    )
+    lines = tuple(_line(by_pair[pair], points, places.least) for pair, points in zip(pairs, places.lines, strict=True))
     width, height = places.most.x - places.least.x + 2 * _MARGIN, places.most.y - places.least.y + 2 * _MARGIN
     return Drawing(nodes, lines, round(width, 1), round(height, 1), len(edges) - len(shown))
 
@@ -136,7 +134,7 @@ def _first(edges: Sequence[MeshEdge]) -> list[MeshEdge]:
 @lru_cache(maxsize=16)
 def _places(nodes: tuple[tuple[str, float], ...], pairs: tuple[tuple[str, str], ...]) -> _Places:
     if not nodes:
-        return _Places((), (), (), Point(0, 0), Point(0, 0))
+        return _Places((), (), Point(0, 0), Point(0, 0))
     graph = graphlay.Graph()
     for name, width in nodes:
         graph.node(name, width=width, height=_HEIGHT)
@@ -144,18 +142,16 @@ def _places(nodes: tuple[tuple[str, float], ...], pairs: tuple[tuple[str, str], 
         graph.edge(source, target, label_size={"width": 15 * _OF_LABEL_LETTER, "height": _LABEL_HEIGHT})
     raw = graphlay.layout(graph, preset="layered", options=_OPTIONS).raw
     lines = tuple(tuple(Point(point["x"], point["y"]) for point in edge["points"]) for edge in raw["edges"])
-    labels = tuple(
-        Point(anchor["x"], anchor["y"]) if (anchor := edge["label_anchor"]) else _middle(line)
-        for edge, line in zip(raw["edges"], lines, strict=True)
-    )
     bounds = raw["bounds"]
     least, most = (Point(bounds[end]["x"], bounds[end]["y"]) for end in ("min", "max"))
-    return _Places(tuple(Point(node["center"]["x"], node["center"]["y"]) for node in raw["nodes"]), lines, labels, least, most)
+    return _Places(tuple(Point(node["center"]["x"], node["center"]["y"]) for node in raw["nodes"]), lines, least, most)
 
 
-def _middle(line: Sequence[Point]) -> Point:
+def _label_place(line: Sequence[Point], *, loops: bool) -> Point:
+    """Return where the label of ``line`` stands: above its middle, or where it ``loops`` to where it began, beyond its bend."""
     before, after = line[(len(line) - 1) // 2], line[len(line) // 2]
-    return Point((before.x + after.x) / 2, (before.y + after.y) / 2)
+    beyond = _LABEL_HEIGHT if loops and before.y > line[0].y else 0.0
+    return Point((before.x + after.x) / 2, (before.y + after.y) / 2 - _ABOVE + beyond)
 
 
 def _node(name: str, at: Point, width: float, least: Point) -> DrawnNode:
@@ -164,11 +160,12 @@ def _node(name: str, at: Point, width: float, least: Point) -> DrawnNode:
     return DrawnNode(name, _short(title), _short(below), round(x, 1), round(y, 1), width, _HEIGHT)
 
 
-def _line(edge: MeshEdge, points: Sequence[Point], at: Point, least: Point) -> DrawnEdge:
+def _line(edge: MeshEdge, points: Sequence[Point], least: Point) -> DrawnEdge:
     moved = [Point(point.x - least.x + _MARGIN, point.y - least.y + _MARGIN) for point in points]
-    place = Point(round(at.x - least.x + _MARGIN, 1), round(at.y - least.y + _MARGIN, 1))
+    at = _label_place(moved, loops=edge.source == edge.target)
     text = label(edge)
-    return DrawnEdge(edge, _path(moved), text, place, round(len(text) * _OF_LABEL_LETTER + 8, 1), style(edge))
+    width = round(len(text) * _OF_LABEL_LETTER + 8, 1)
+    return DrawnEdge(edge, _path(moved), text, Point(round(at.x, 1), round(at.y, 1)), width, style(edge))
 
 
 def _path(points: Sequence[Point]) -> str:
