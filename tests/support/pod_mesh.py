@@ -86,7 +86,8 @@ class Mesh:
         return {text(section(each, "metadata"), "name"): each for each in items(found)}
 
     def ip(self, pod: str) -> str:
-        """Return the address of ``pod``."""
+        """Return the address of ``pod``, once it runs: another may be taking its place just now."""
+        wait_until(lambda: (SHOP, pod) in self.kubelet.pods, f"{pod} runs, with {self.kubelet.trouble or 'no trouble'}")
         return self.kubelet.pod(SHOP, pod).ip
 
     def until_ready(self, *names: str) -> None:
