@@ -13,8 +13,9 @@ from typing import NamedTuple
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import ON_DOWNSTREAM_TLS_HANDSHAKE, TcpProxy
+from google.protobuf.struct_pb2 import Value
 
-from controlplane.envoy.packing import Fields, pack, typed_struct
+from controlplane.envoy.packing import Fields, json_value, pack, typed_struct
 from controlplane.ir.telemetry.metrics import CountedBy, CountedMetric, ServiceNames, StandardMetric
 from controlplane.model.telemetry.label_formats import of_cluster, of_endpoint, of_peer
 from controlplane.model.telemetry.workloads import SUFFIXES, UNKNOWN
@@ -46,7 +47,7 @@ class _Label(NamedTuple):
     """A label: the format of its value, and what stands in the place of some values."""
 
     format: str
-    rules: Mapping[str, object] | None = None
+    rules: Value | None = None
 
 
 class _Shape(NamedTuple):
@@ -173,9 +174,9 @@ def _action(value: str) -> Fields:
     return {"action": {"name": "set", "typed_config": transform}}
 
 
-def _tag_rules(tree: Mapping[str, object], otherwise: str = "") -> Fields:
+def _tag_rules(tree: Mapping[str, object], otherwise: str = "") -> Value:
     read = {"input": {"name": "tag", "typed_config": {"@type": f"type.googleapis.com/{_TAG_INPUT}"}}}
-    return {"matcher_tree": {**read, **tree}, **({"on_no_match": _action(otherwise)} if otherwise else {})}
+    return json_value({"matcher_tree": {**read, **tree}, **({"on_no_match": _action(otherwise)} if otherwise else {})})
 
 
 _OR_UNKNOWN = _tag_rules({"exact_match_map": {"map": {"": _action(UNKNOWN)}}})
