@@ -119,15 +119,22 @@ def _loggers(counting: Counting, *, http: bool) -> tuple[AccessLog, ...]:
 def _logger(log_type: AccessLogType, metrics: Iterable[CountedMetric], labels: Mapping[str, _Label]) -> AccessLog:
     counters: list[Fields] = []
     histograms: list[Fields] = []
+    tags: dict[object, Value] = {}  # by overrides: most metrics have the same
     for counted in metrics:
         shape = _SHAPES[counted.metric]
-        own = _overridden(labels, counted.labels)
-        tags = [{"name": name, "value_format": label.format, **({"rules": label.rules} if label.rules else {})} for name, label in own]
+        if counted.labels not in tags:
+            tags[counted.labels] = _tags(_overridden(labels, counted.labels))
         listed = histograms if shape.histogram else counters
-        listed.append({"stat": {"name": shape.name, "tags": tags}, **shape.fields})
+        listed.append({"stat": {"name": shape.name, "tags": tags[counted.labels]}, **shape.fields})
     config: Fields = {"stats_scope": {"prefix": SCOPE, "enable_eviction": True}}
     config |= {name: found for name, found in (("counters", counters), ("histograms", histograms)) if found}
     return AccessLog(name=NAME, filter={"log_type_filter": {"types": [log_type]}}, typed_config=pack(typed_struct(_CONFIG, config)))
+
+
+def _tags(labels: Iterable[tuple[str, _Label]]) -> Value:
+    return json_value(
+        [{"name": name, "value_format": label.format, **({"rules": label.rules} if label.rules else {})} for name, label in labels]
+    )
 
 
 def _overridden(labels: Mapping[str, _Label], overrides: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, _Label]]:
