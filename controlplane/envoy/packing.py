@@ -86,8 +86,7 @@ def typed_struct(message_name: str, fields: Fields) -> TypedStruct:
     https://www.envoyproxy.io/docs/envoy/latest/api-v3/xds/type/v3/typed_struct.proto
     """
     typed = TypedStruct(type_url=PREFIX + message_name)
-    for name, content in fields.items():
-        _set(typed.value.fields[name], content)
+    _fill(typed.value, fields)
     return typed
 
 
@@ -98,8 +97,13 @@ def json_value(content: object) -> Value:
     return value
 
 
+def _fill(message: Struct, fields: Mapping[str, object]) -> None:
+    """Set the fields of ``message`` to ``fields``: in a quarter of the time that ``ParseDict`` takes."""
+    for name, content in fields.items():
+        _set(message.fields[name], content)
+
+
 def _set(value: Value, content: object) -> None:
-    """Set ``value`` to ``content``: in a quarter of the time that ``ParseDict`` takes."""
     match content:
         case str():
             value.string_value = content
@@ -109,8 +113,7 @@ def _set(value: Value, content: object) -> None:
             value.number_value = content
         case Mapping():
             value.struct_value.SetInParent()
-            for name, inner in content.items():
-                _set(value.struct_value.fields[name], inner)
+            _fill(value.struct_value, content)
         case list() | tuple():
             value.list_value.SetInParent()
             for inner in content:
@@ -132,7 +135,7 @@ def of_typed_struct(typed: TypedStruct) -> Message:
 def struct(fields: StructFields) -> Struct:
     """Return the Struct of ``fields``."""
     message = Struct()
-    message.update(dict(fields))
+    _fill(message, fields)
     return message
 
 
