@@ -19,6 +19,7 @@ from controlplane.model.faults.faults import ALL_WORKLOADS, DrillFault, FaultId,
 from controlplane.model.faults.kinds import FaultKind
 from tests.support.drill_plane import DrillPlane
 from tests.support.header_application import HeaderApplication
+from tests.support.loopback import echo
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, free_network, free_port, start_envoy
 from tests.support.waiting import DEADLINE_S, until
 
@@ -262,7 +263,7 @@ async def drill_world(folder: Path) -> AsyncIterator[DrillWorld]:
     async with contextlib.AsyncExitStack() as stack:
         for name, port in (("cart", 8000), ("fleet-1", HTTP), ("fleet-2", HTTP), ("fleet-3", HTTP)):
             await stack.enter_async_context(_application(world, name, port))
-        await stack.enter_async_context(await asyncio.start_server(_echo, world.ip("cart"), 8001))
+        await stack.enter_async_context(await asyncio.start_server(echo, world.ip("cart"), 8001))
         stack.push_async_callback(_end, world)
         await world.start_plane()
         for name in ("web", "cart"):
@@ -289,11 +290,3 @@ async def _application(world: DrillWorld, name: str, port: int) -> AsyncIterator
         server.stop()
         await task
         server.close()
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1024):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

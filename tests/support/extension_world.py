@@ -17,6 +17,7 @@ from tests.support.envoy_versions import VERSIONS, envoy_of
 from tests.support.envoys import RunningReplica
 from tests.support.fakes.module_registry import ModuleRegistry
 from tests.support.header_application import HeaderApplication
+from tests.support.loopback import echo
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
 
@@ -189,7 +190,7 @@ async def extension_world(folder: Path) -> AsyncIterator[ExtensionWorld]:
         (folder / "manifests" / "mesh.yaml").write_text(text)
         for protocol in _PLACES:
             await stack.enter_async_context(_application(world.ip(protocol)))
-            await stack.enter_async_context(await asyncio.start_server(_echo, world.ip(protocol), 8001))
+            await stack.enter_async_context(await asyncio.start_server(echo, world.ip(protocol), 8001))
         stack.push_async_callback(_end, world)
         await world.start_plane()
         for protocol in _PLACES:
@@ -214,14 +215,6 @@ async def _application(ip: str) -> AsyncIterator[None]:
         application.stop()
         await task
         application.close()
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1024):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
 
 
 def plugin(url: str, *, name: str = "header", namespace: str = "shop", **spec: object) -> dict[str, object]:

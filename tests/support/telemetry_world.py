@@ -18,6 +18,7 @@ from controlplane.admin.http_server import HttpServer
 from controlplane.bootstrap.statistics import Statistics
 from controlplane.model.proxies import ProxyType
 from tests.support.envoys import RunningReplica
+from tests.support.loopback import echo
 from tests.support.processes import ADMIN_PORT, EnvoySpec, Process, Replica, free_network, free_port, start_envoy, start_replica
 from tests.support.waiting import DEADLINE_S, until
 
@@ -237,7 +238,7 @@ async def telemetry_world(folder: Path) -> AsyncIterator[TelemetryWorld]:
         stack.push_async_callback(front.client.aclose)
         for application, address in ((front, f"{network}.11:8000"), (_Back(), f"{network}.12:8000")):
             await stack.enter_async_context(_serving(HttpServer(application, address)))
-        await stack.enter_async_context(await asyncio.start_server(_echo, f"{network}.12", 8001))
+        await stack.enter_async_context(await asyncio.start_server(echo, f"{network}.12", 8001))
         await world.begin(("--files", str(folder / "manifests"), "--state", str(folder / "state")))
         yield world
 
@@ -252,10 +253,3 @@ async def _serving(server: HttpServer) -> AsyncIterator[None]:
         server.stop()
         await task
         server.close()
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1024):
-            writer.write(data)
-        writer.close()
